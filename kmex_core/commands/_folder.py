@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from kmex_core.base.errors import InputError
 from kmex_core.base.jsontext import plain
 from kmex_core.commands._engine import connected, rows_of_folder
 from kmex_core.commands._shared import Bar
-from kmex_core.prototypes.source import SUGGESTED
+from kmex_core.prototypes.source import SUGGESTED, numbered
 
 if TYPE_CHECKING:
     from kmex_core.scale.figures import Figures
@@ -57,15 +56,16 @@ def folder_figures(
         bar: called after each task.
 
     Raises:
-        InputError: for `--k auto`; see `rows_of_folder` and `Measurement.figures`.
+        InputError: see `rows_of_folder` and `Measurement.figures`.
     """
     from kmex_core.scale.figures import Measurement
+    from kmex_core.scale.suggestion import sharded_suggestion
 
-    if k == SUGGESTED:
-        raise InputError("--k auto needs --model. `sweep --embeddings` suggests a number for each class.")
     with connected(engine, address) as used:
         rows, other, fitted = rows_of_folder(embeddings, held_out, metric, used, bar)
         numbers, memory = [k] * len(rows.class_names), used.memory
+        if k == SUGGESTED:
+            numbers = sharded_suggestion(rows, fitted, used, bar).suggested.tolist()
         found = [
             Measurement(rows, fitted, numbers, seed, used, memory, other, progress=bar).figures() for seed in seeds
         ]
@@ -81,7 +81,7 @@ def _row(k: int, figures: Figures) -> dict[str, Any]:
     together = 1 < len(prototypes) <= TOGETHER
     several = summary.diversity is not None
     row = {
-        "k": k,
+        "k": numbered(k),
         "seed": figures.seed,
         "accuracy_kmex": summary.accuracy_kmex,
         "agreement": summary.agreement,

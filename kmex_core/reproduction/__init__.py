@@ -1,1 +1,1 @@
-"""The paper reproduced: which trainings and measurements its tables need, what they gave, and a verdict on each cell."""
+"""The paper reproduced: which trainings and measurements its tables need, what they gave, a verdict on each cell."""

@@ -228,6 +228,14 @@ def test_files_that_are_not_embeddings_are_refused_in_words(
     fails(message, "convert", "--embeddings", str(folder))
 
 
+def test_embeddings_of_a_folder_take_the_numbers_that_are_suggested_for_them(store: Store) -> None:
+    small(store.root / ROOM / "many")
+    suggested = answer("sweep", "--embeddings", "many", "--k", "1:3")["suggested"]
+    (row,) = answer("convert", "--embeddings", "many", "--k", "auto")["rows"]
+    assert row["k"] == "auto"
+    assert row["prototypes"] == sum(each["k"] for each in suggested["classes"])
+
+
 def test_what_does_not_go_together_is_refused(store: Store, tmp_path: Path) -> None:
     folder = tmp_path / "e"
     folder.mkdir()
@@ -247,7 +255,6 @@ def test_what_does_not_go_together_is_refused(store: Store, tmp_path: Path) -> N
         str(folder),
     )
     pq.write_table(table(30, 0), folder / "x.parquet")
-    fails("--k auto needs --model", "convert", "--embeddings", str(folder), "--k", "auto")
     fails("are of a model", "evaluate", "--embeddings", str(folder), "--metrics", "accuracy")
     for command in ("--engine", "local"), ("--address", "auto"):
         fails("a model's embedding map is drawn in memory", "project", "--model", "digits", *command)

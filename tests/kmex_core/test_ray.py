@@ -103,6 +103,24 @@ def test_a_sweep_by_several_workers_is_that_of_one_process(engine: Ray, tmp_path
         assert np.array_equal(array, getattr(found["ray"], field), equal_nan=True), field
 
 
+def test_suggestions_and_density_maps_by_several_workers_are_those_of_one_process(engine: Ray, tmp_path: Path) -> None:
+    found, files = {}, {}
+    for name, used in (("local", Local()), ("ray", engine)):
+        embedding = small(tmp_path / name)
+        density_map = fitted(embedding)
+        found[name] = density_map.make(used), sharded_suggestion(embedding, EmbeddingMetric(), used)
+        files[name] = {
+            path.relative_to(density_map.folder): path.read_bytes()
+            for path in density_map.folder.rglob("*")
+            if path.is_file() and path.name != FIT
+        }
+    assert found["local"][0] == found["ray"][0]
+    assert len(files["local"]) > 10
+    assert files["local"] == files["ray"]
+    for field, array in found["local"][1].to_arrays().items():
+        assert np.array_equal(array, getattr(found["ray"][1], field), equal_nan=True), field
+
+
 def test_figures_and_attributes_by_several_workers_are_those_of_one_process(engine: Ray, tmp_path: Path) -> None:
     random = np.random.default_rng(1)
     labels = random.integers(0, 3, 3000)
@@ -127,24 +145,6 @@ def test_figures_and_attributes_by_several_workers_are_those_of_one_process(engi
     assert np.array_equal(covered["local"].told_apart, covered["ray"].told_apart)
     assert np.array_equal(groups["local"].chance.farthest, groups["ray"].chance.farthest)
     assert np.array_equal(groups["local"].accuracy.right, groups["ray"].accuracy.right)
-
-
-def test_suggestions_and_density_maps_by_several_workers_are_those_of_one_process(engine: Ray, tmp_path: Path) -> None:
-    found, files = {}, {}
-    for name, used in (("local", Local()), ("ray", engine)):
-        embedding = small(tmp_path / name)
-        density_map = fitted(embedding)
-        found[name] = density_map.make(used), sharded_suggestion(embedding, EmbeddingMetric(), used)
-        files[name] = {
-            path.relative_to(density_map.folder): path.read_bytes()
-            for path in density_map.folder.rglob("*")
-            if path.is_file() and path.name != FIT
-        }
-    assert found["local"][0] == found["ray"][0]
-    assert len(files["local"]) > 10
-    assert files["local"] == files["ray"]
-    for field, array in found["local"][1].to_arrays().items():
-        assert np.array_equal(array, getattr(found["ray"][1], field), equal_nan=True), field
 
 
 def test_images_are_embedded_by_workers_one_of_which_is_killed(
