@@ -49,6 +49,11 @@ from kmex_core.relevance.catalogue import DEFAULT_TARGET, MapKind
 if TYPE_CHECKING:
     from kmex_core.stages.subject import Subject
 
+NO_STABILITY = (
+    "How stable prototypes are across seeds is left out: it compares what each image is predicted as, which does not "
+    "fit into memory here."
+)
+
 
 @app.command()
 def evaluate(
@@ -117,11 +122,11 @@ def evaluate(
             )
             maps = MapKind(target, method or subjects[0].info.default_maps.method)
             evaluations, notes = evaluate_sources(subjects, metrics, of, seeds, images, maps, run_of)
-            stable = (
-                []
-                if chosen or runs < LEAST or not all(map(keeps_rows, subjects))
-                else [_stability(subject, KMeans(k, metric=metric), seeds) for subject in subjects]
-            )
+            compared = not chosen and runs >= LEAST
+            fit = all(map(keeps_rows, subjects))
+            stable = [_stability(subject, KMeans(k, metric=metric), seeds) for subject in subjects if compared and fit]
+            if compared and not fit:
+                notes["notes"].append(NO_STABILITY)
         text = comparison.as_text(comparison.rows(evaluations))
         values = comparison.evaluation_values(evaluations[-1])
         sentences = comparison.chance_sentences(evaluations[-1])

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from kmex_core.base.errors import InputError
 from kmex_core.base.store import Store
 from kmex_core.commands import app
+from kmex_core.commands.evaluation import NO_STABILITY
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.models import catalogue as models
 from kmex_core.prototypes.source import KMeans
@@ -80,6 +81,24 @@ def test_every_command_answers_the_same_on_an_engine(tmp_path: Path, monkeypatch
     plain_subject = Subject(store, models.describe(store, "hostile"), dataset_of(model))
     assert plain_subject.conversion(KMeans(3, metric="euclidean")).exists()
     assert plain_subject.is_embedded
+    # what needs each image's prediction is left out where these do not fit, and the answer says so
+    three = (
+        "evaluate",
+        "--model",
+        "hostile",
+        "--metric",
+        "euclidean",
+        "--k",
+        "2",
+        "--metrics",
+        "accuracy",
+        "--runs",
+        "3",
+    )
+    assert len(answer(*three, "--engine", "local")["stability"]) == 1
+    monkeypatch.setattr("kmex_core.scale.subject.ROW_BYTES", 10**12)
+    found = answer(*three, "--engine", "local")
+    assert (found["stability"], found["notes"].count(NO_STABILITY)) == ([], 1)
 
 
 def test_a_sweep_on_an_engine_is_that_without(demo: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
