@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kmex_core.analysis.coverage import Curves, checked
+from kmex_core.base.chance import chance_accuracy
 from kmex_core.base.devices import checked_device
 from kmex_core.base.phrases import joined
 from kmex_core.base.progress import Event, Progress, silent
@@ -339,11 +340,26 @@ class _Trainings:
                 for kind in kinds
             ]
             accuracy = [f"{MODEL_KINDS[kind].title} {self._accuracies(kind)}" for kind in kinds]
-            sentences.append(f"Epochs: {joined('and', epochs)}. Test accuracy: {joined('and', accuracy)}.")
+            guessing = chance_accuracy(self.data.split("test").labels, len(self.data.class_names))
+            sentences.append(
+                f"Epochs: {joined('and', epochs)}. Test accuracy: {joined('and', accuracy)}; by guessing "
+                f"{guessing:.1%}."
+            )
         if "protopnet" in kinds and self.epochs["protopnet"] < self.recipe("protopnet", 1).epochs:
             sentences.append("ProtoPNet's warm epochs and those between pushes are fewer in proportion.")
-        sentences += [info.prototype_caveat for info in self.done.values() if info.why_not_compared]
-        return " ".join(sentences)
+        return " ".join([*sentences, *filter(None, map(self._untrained, kinds))])
+
+    def _untrained(self, kind: str) -> str:
+        """Which models of a kind have prototypes that training hardly moved, as a sentence; "" for none."""
+        moved = {k: info.movement for (of, k), info in self.done.items() if of == kind and info.why_not_compared}
+        known = [movement for movement in moved.values() if movement is not None]
+        if not known:
+            return ""
+        *others, last = sorted(moved)
+        return (
+            f"{MODEL_KINDS[kind].title} with {joined('and', [*map(str, others), per_class_words(last)])} is not "
+            f"trained: its prototypes moved at most {max(known):.2f} times their initial spread."
+        )
 
     def _accuracies(self, kind: str) -> str:
         values = [info.accuracy for (of, _), info in self.done.items() if of == kind and info.accuracy is not None]
