@@ -9,9 +9,9 @@ after its last epoch. OUT gets `trainings.json` after each training, and at the 
 choose shards, and with `--minutes 0` nothing is trained. `--resume FOLDER` puts the files of such shards into the store
 first, so that another machine goes on.
 
-The models have the names that `kmex reproduce` gives them, which then measures them (`KMEX_CACHE=STORE`). Besides
-this repository it needs torch, torchvision, numpy, scipy, pandas, pyarrow, pillow, pi-heif, platformdirs, filelock and
-safetensors; no network. Without a card it runs on the CPU, for tests.
+The models have the names that `kmex reproduce` gives them, which then measures them, with `KMEX_CACHE=STORE` and
+`KMEX_DATA=DATA`. Besides this repository it needs torch, torchvision, numpy, scipy, pandas, pyarrow, pillow, pi-heif,
+platformdirs, filelock and safetensors; no network. Without a card it runs on the CPU, for tests.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import json
 import re
 import sys
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,35 +81,33 @@ def wanted() -> list[Wanted]:
     return [*black_boxes, *(Wanted(name, kind, 0) for name in names for kind in BASELINES)]
 
 
-def data_sets(data: Path, unpacked: Path) -> dict[str, DatasetSpec]:
-    """Where each data set is, as far as it is there.
-
-    Args:
-        data: the folder with the files.
-        unpacked: receives MNIST's files if they are compressed.
-    """
+def data_sets(data: Path) -> dict[str, DatasetSpec]:
+    """Where each data set is, as far as it is in a folder. Files of MNIST are unpacked there if they are compressed."""
     found = {}
-    if (root := _mnist(data, unpacked)) is not None:
-        found["mnist"] = DatasetSpec("mnist", str(root))
+    if _has_mnist(data):
+        found["mnist"] = DatasetSpec("mnist", str(data.resolve()))
     if any((data / "cifar10").glob("*.parquet")):
         found["cifar10"] = DatasetSpec(str((data / "cifar10").resolve()))
     return found
 
 
-def _mnist(data: Path, unpacked: Path) -> Path | None:
+def _has_mnist(data: Path) -> bool:
     plain = [data / name for name in MNIST.files]
     if all(path.is_file() for path in plain):
-        return data.resolve()
+        return True
     packed = [path.with_name(f"{path.name}.gz") for path in plain]
     if not all(path.is_file() for path in packed):
-        return None
-    for path, name in zip(packed, MNIST.files, strict=True):
-        with gzip.open(path) as file:
-            content = file.read(MOST_UNPACKED + 1)
+        return False
+    for path, unpacked in zip(packed, plain, strict=True):
+        try:
+            with gzip.open(path) as file:
+                content = file.read(MOST_UNPACKED + 1)
+        except (OSError, EOFError, zlib.error) as error:
+            raise InputError(f"{path} cannot be unpacked ({error}). Copy it again.") from error
         if len(content) > MOST_UNPACKED:
             raise InputError(f"{path} is larger than a file of MNIST, which has less than {MOST_UNPACKED:,} bytes.")
-        write_bytes(unpacked / name, content)
-    return unpacked.resolve()
+        write_bytes(unpacked, content)
+    return True
 
 
 # ---- training -------------------------------------------------------------------------------------------------------
@@ -339,7 +338,7 @@ def main(arguments: Sequence[str]) -> int:
             for path in restore(given.resume, store):
                 print(f"{path} lacks a shard, and is not restored.", flush=True)
         if given.minutes:
-            specs = data_sets(given.data, given.store / "data")
+            specs = data_sets(given.data)
             for name in sorted({each.data for each in wanted()} - set(specs)):
                 print(f"{name} is not in {given.data}: its models are left out.", flush=True)
             train(specs, store, given.out, way, given.minutes * 60 - SPARE - (time.monotonic() - began))

@@ -161,3 +161,13 @@ def test_data_that_is_missing_or_too_large_is_reported(
     monkeypatch.setattr(trainings, "MOST_UNPACKED", 100)
     assert call(data, store, tmp_path / "out") == 2
     assert "larger than a file of MNIST" in capsys.readouterr().err
+
+
+def test_a_damaged_file_is_refused_with_a_message(
+    data: Path, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = data / "MNIST" / "raw" / "train-images-idx3-ubyte.gz"
+    for content in (path.read_bytes()[:-40], b"no archive"):
+        path.write_bytes(content)
+        assert call(data, store, tmp_path / "out") == 2
+        assert "cannot be unpacked" in capsys.readouterr().err
