@@ -12,6 +12,7 @@ import mmap
 import os
 import sys
 import threading
+import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -197,8 +198,8 @@ def read_array(file: BinaryIO, place: Place, origin: int, mapped: bool) -> np.nd
 
     Args:
         file, place, origin: see `read_layout`.
-        mapped: map a large array into memory: its pages are read when they are used, and what is written to them
-            stays in this process, until `let_go`. The file must never be changed in place, only replaced.
+        mapped: map a large array into memory, read-only: its pages are read when they are used, and again after
+            `let_go`. The file must never be changed in place, only replaced.
     """
     # Windows can neither replace nor remove a file that is mapped
     start = origin + place.start
@@ -211,6 +212,8 @@ def read_array(file: BinaryIO, place: Place, origin: int, mapped: bool) -> np.nd
     return array
 
 
+# PyTorch's warning about tensors of read-only arrays: nothing writes to stored results
+warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
 _maps: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
 _lock = threading.Lock()
 
@@ -219,7 +222,9 @@ def _mapped(array: np.memmap[Any, Any]) -> np.ndarray:
     if isinstance(array.base, mmap.mmap):
         with _lock:
             _maps.add(array.base)
-    return np.asarray(array)
+    plain = np.asarray(array)
+    plain.flags.writeable = False  # what is written would be lost when the pages are given back
+    return plain
 
 
 def let_go() -> None:
