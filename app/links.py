@@ -27,6 +27,7 @@ def bound(
     instead: str,
     default: object,
     label: Callable[[Any], str] = str,
+    several: bool = False,
 ) -> Literal["query-params"] | None:
     """For the `bind` of a widget: it follows the address, unless that asks for what cannot be.
 
@@ -40,9 +41,11 @@ def bound(
         instead: a sentence on what can be chosen.
         default: what the widget shows when nothing was chosen.
         label: the text of an option, its `format_func`, which the address has.
+        several: whether several options can be chosen: the address names each.
     """
     requested = st.query_params.get_all(key)
-    wrong = requested if len(requested) > 1 else [text for text in requested if not usable(text)]
+    ambiguous = len(requested) > 1 and not several
+    wrong = requested if ambiguous else [text for text in requested if not usable(text)]
     place = st.session_state.get(PLACE)
     if place is not None:  # on a page, not in the sidebar
         _left_on(st.session_state[_PAGE]).setdefault(key, [])

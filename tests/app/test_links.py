@@ -177,6 +177,16 @@ def test_what_cannot_be_shown_is_said(page: Page, view: str, key: str, wrong: st
     assert words in said(test)
 
 
+def test_a_link_names_several_options_where_several_can_be_chosen(page: Page) -> None:
+    test = healthy(page("prototypes", classes=["3", "8"]))
+    assert (said(test), test.multiselect(key="classes").value) == ("", ["3", "8"])
+    test = healthy(page("compare", models=["digits", "digits-flint"]))
+    assert (said(test), test.multiselect(key="models").value) == ("", ["digits", "digits-flint"])
+    assert "'eleven', which is not available" in said(healthy(page("prototypes", classes=["3", "eleven"])))
+    # of two numbers of prototypes, neither is chosen
+    assert "which is not available" in said(healthy(page("prototypes", k=["3", "8"])))
+
+
 def test_a_training_image_that_is_not_here_is_said(page: Page) -> None:
     test = healthy(page("explain", source="Training image", training="1297"))
     assert "'1297', which is not available. Training images are numbered 0 to 1,296" in said(test)

@@ -37,7 +37,7 @@ def choose_models(chosen: Selection) -> list[ModelInfo]:
         names,
         default,
         key="models",
-        bind=bound("models", one_of(names), instead, default),
+        bind=bound("models", one_of(names), instead, default, several=True),
         help="Models of this data set. Numbers on different test images cannot be compared.",
     )
     if missing := [f"{name} ({why})" for name, why in left_out.items() if name not in picked]:

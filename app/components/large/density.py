@@ -37,7 +37,7 @@ def choose_classes(embedding: ShardedEmbedding) -> list[int] | None:
         "Classes",
         names,
         key="classes",
-        bind=bound("classes", one_of(names), A_CLASS, []),
+        bind=bound("classes", one_of(names), A_CLASS, [], several=True),
         placeholder="All classes",
         width=WIDTH,
         help="Show only these classes, on the map and as cards.",

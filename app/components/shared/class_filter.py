@@ -17,7 +17,7 @@ def choose_classes(info: ModelInfo, width: int | Literal["stretch"] = "stretch")
         "Classes",
         list(info.class_names),
         key="classes",
-        bind=bound("classes", one_of(info.class_names), A_CLASS, []),
+        bind=bound("classes", one_of(info.class_names), A_CLASS, [], several=True),
         placeholder="All classes",
         width=width,
         help="Show only these classes; leave empty to show all.",
