@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -21,7 +22,7 @@ def _fresh_caches() -> Iterator[None]:
 def page(demo: Store) -> Page:
     """Opens a page of the dashboard on the converted digits: `page("explain", k="3")`."""
 
-    def opened(view: str = "prototypes", **query: str) -> AppTest:
+    def opened(view: str = "prototypes", **query: Any) -> AppTest:
         names = {query.get("model", "digits")}
         if view == "compare":  # it shows all models of a data set
             names = {name for name in models.known_names(demo) if name.startswith("digits")}

@@ -28,7 +28,7 @@ def clear_caches() -> None:
     st.cache_resource.clear()
 
 
-def open_link(view: str, /, **query: str) -> AppTest:
+def open_link(view: str, /, **query: str | list[str]) -> AppTest:
     """A page opened by a link, without another page before it: of the digits, unless the link names others."""
     if not {"model", "dataset"} & query.keys():
         query["model"] = "digits"
