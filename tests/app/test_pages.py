@@ -312,12 +312,12 @@ def test_blocks_with_too_few_positions_are_not_offered(
     monkeypatch.setattr(
         read, "why_no_patches", lambda _, blocks: "The last feature map has 2×2 positions." * (blocks == "last")
     )
-    test = healthy(page("prototypes", k="3", patches="true"))
+    test = healthy(page("prototypes", k="17", patches="true"))
     assert "Last block: The last feature map has 2×2 positions." in [one.value for one in test.info]
     assert not [one for one in test.button_group if one.key == "blocks"]
     assert button(test, "Find patch prototypes")
     monkeypatch.setattr(read, "why_no_patches", lambda _, blocks: "None.")
-    test = healthy(page("prototypes", k="3", patches="true"))
+    test = healthy(page("prototypes", k="17", patches="true"))
     assert not any("Find patch" in one.label for one in test.button)
 
 
