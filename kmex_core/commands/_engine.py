@@ -16,12 +16,16 @@ from kmex_core.commands._shared import Bar, about, embedding_folder
 from kmex_core.commands._suggestion import suggestion_answer
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from kmex_core.base.progress import Progress
     from kmex_core.prototypes.metric import EmbeddingMetric
     from kmex_core.scale.engine import Engine
     from kmex_core.scale.sharded import ShardedEmbedding
     from kmex_core.scale.sweep import ShardedSweep
     from kmex_core.stages.subject import Subject
+
+ON_THE_SAME = "Measured on the rows that the prototypes were found on: pass --held-out to measure on others."
 
 EngineName = Annotated[
     str,
@@ -169,28 +173,51 @@ def sharded_rows(sweeps: Sequence[ShardedSweep], ks: Sequence[int]) -> list[dict
 
 
 def about_sharded(embedding: ShardedEmbedding, found: ShardedSweep) -> dict[str, Any]:
-    """What accompanies the figures: the rows, how they were measured, and what coresets lost."""
-    large = [label for label, rows in enumerate(found.coreset.tolist()) if rows]
+    """What accompanies the figures of a sweep; see `about_rows`."""
+    return about_rows(embedding, found.metric, found.measured, found.held_out, found.coreset, found.loss, found.seconds)
+
+
+def about_rows(
+    embedding: ShardedEmbedding,
+    metric: str,
+    measured: int,
+    held_out: bool,
+    coreset: np.ndarray,
+    loss: np.ndarray,
+    seconds: float,
+) -> dict[str, Any]:
+    """What accompanies figures: the rows, how they were measured, and what coresets lost.
+
+    Args:
+        embedding: the rows that prototypes were found on.
+        metric: its name.
+        measured: how many rows the figures are of.
+        held_out: whether these are others.
+        coreset: (C,) rows of each class's coreset; 0 for none.
+        loss: by how much the inertia was larger with the coresets alone, as shares.
+        seconds: of it all.
+    """
+    large = [label for label, rows in enumerate(coreset.tolist()) if rows]
     notes = []
     if large:
         notes.append(
-            f"{len(large)} of {len(found.coreset)} classes do not fit into memory: their prototypes began on a coreset "
-            f"of {int(found.coreset[large[0]]):,} rows, whose inertia was up to {found.loss.max():.2%} larger than "
+            f"{len(large)} of {len(coreset)} classes do not fit into memory: their prototypes began on a coreset "
+            f"of {int(coreset[large[0]]):,} rows, whose inertia was up to {loss.max():.2%} larger than "
             "after the rounds over all rows."
         )
-    if not found.held_out:
-        notes.append("Measured on the rows that the prototypes were found on: pass --held-out to measure on others.")
+    if not held_out:
+        notes.append(ON_THE_SAME)
     return {
         "embeddings": str(embedding.folder),
         "name": embedding.name,
         "images": embedding.rows,
         "dimensions": embedding.dimensions,
         "classes": len(embedding.class_names),
-        "metric": found.metric,
-        "test_images": found.measured,
-        "held_out": found.held_out,
-        "coreset_loss": float(found.loss.max()),
-        "seconds": round(found.seconds, 3),
+        "metric": metric,
+        "test_images": measured,
+        "held_out": held_out,
+        "coreset_loss": float(loss.max()),
+        "seconds": round(seconds, 3),
         "notes": notes,
     }
 

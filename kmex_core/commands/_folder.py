@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kmex_core.base.jsontext import plain
-from kmex_core.commands._engine import connected, rows_of_folder
+from kmex_core.commands._engine import ON_THE_SAME, about_rows, connected, rows_of_folder
 from kmex_core.commands._shared import Bar
 from kmex_core.prototypes.source import SUGGESTED, numbered
 
@@ -18,7 +18,6 @@ NO_NETWORK = (
     "Metrics on relevance maps and the black box's calibration error need the network and its images, which embeddings "
     "of a folder do not have: pass --model for them."
 )
-ON_THE_SAME = "Measured on the rows that the prototypes were found on: pass --held-out to measure on others."
 # of the table: a figure, its title, and how it is written
 SHOWN = (
     ("accuracy_kmex", "accuracy ↑", ".2%"),
@@ -110,35 +109,22 @@ def _row(k: int, figures: Figures) -> dict[str, Any]:
 
 
 def _about(rows: ShardedEmbedding, figures: Figures) -> dict[str, Any]:
-    """What accompanies the figures: the rows, how they were measured, and what coresets lost."""
+    """What accompanies the figures; see `about_rows`."""
     from kmex_core.scale.figures import TOGETHER
 
-    large = [label for label, size in enumerate(figures.coreset.tolist()) if size]
-    notes = []
-    if large:
-        notes.append(
-            f"{len(large)} of {len(figures.coreset)} classes do not fit into memory: their prototypes began on a "
-            f"coreset of {int(figures.coreset[large[0]]):,} rows, whose inertia was up to {figures.loss.max():.2%} "
-            "larger than after the rounds over all rows."
-        )
-    if not figures.apart:
-        notes.append(ON_THE_SAME)
+    found = about_rows(
+        rows,
+        figures.metric.name,
+        figures.summary.images,
+        figures.apart,
+        figures.coreset,
+        figures.loss,
+        figures.seconds,
+    )
     if len(figures.prototypes) > TOGETHER:
-        notes.append(f"D_dvs over all prototypes is left out: there are more than {TOGETHER:,} of them.")
-    notes.append(NO_NETWORK)
-    return {
-        "embeddings": str(rows.folder),
-        "name": rows.name,
-        "images": rows.rows,
-        "dimensions": rows.dimensions,
-        "classes": len(rows.class_names),
-        "metric": figures.metric.name,
-        "test_images": figures.summary.images,
-        "held_out": figures.apart,
-        "coreset_loss": float(figures.loss.max()),
-        "seconds": round(figures.seconds, 3),
-        "notes": notes,
-    }
+        found["notes"].append(f"D_dvs over all prototypes is left out: there are more than {TOGETHER:,} of them.")
+    found["notes"].append(NO_NETWORK)
+    return found
 
 
 def folder_attributes(
